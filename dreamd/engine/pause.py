@@ -6,15 +6,15 @@ the wall clock is left: if it was set back, the pause lasts at most twice as lon
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from math import inf
-from typing import Any
 
 from dreamclient.messages import Code
 
 from dreamd.clock import Clock
 from dreamd.engine.dialogues import Dialogues
 from dreamd.errors import Refusal, StoreUnavailable
-from dreamd.store.file.late_calls import wait_uncancelled
+from dreamd.store.file.late_calls import OneByOne
 from dreamd.store.records import Pause
 from dreamd.store.store import Store
 
@@ -31,7 +31,7 @@ class DreamPause:
         self._ends_s = inf  # on the clock that counts sleep
         self._loaded = False
         self._changing = asyncio.Lock()
-        self._changes: set[asyncio.Task[Any]] = set()
+        self._turn = OneByOne()
 
     def take_up(self, pause: Pause | None) -> None:
         """Set the pause to one that the store has."""
@@ -85,10 +85,7 @@ class DreamPause:
         """Change memory and store together, also if the caller is cancelled."""
         if not self._loaded:  # a pause of the store would come over it
             raise Refusal(Code.UNAVAILABLE, "the database is not loaded yet; `dreamctl status` says more")
-        task = asyncio.get_running_loop().create_task(self._changed_to(pause))
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
-        await wait_uncancelled(task)
+        await self._turn.run(partial(self._changed_to, pause))
 
     async def _changed_to(self, pause: Pause | None) -> None:
         async with self._changing:

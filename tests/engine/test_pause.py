@@ -251,7 +251,7 @@ async def test_a_refusal_whose_caller_has_gone_is_no_fault_of_the_daemon(tmp_pat
             peer.send([0, 9, "dream.pause", []])
             await begun.wait()
         await until_on_loop(lambda: not service.sessions)
-        [change] = service.engine.pause._changes
+        change = service.engine.pause._turn._task
         go_on.set()
         await asyncio.wait([change])
         del change

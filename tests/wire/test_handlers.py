@@ -13,7 +13,7 @@ from dreamclient.messages import Code, Method
 import dreamd
 from dreamd.errors import Refusal
 from dreamd.inbox.capability import WRITE_SCOPE
-from dreamd.store import checkpoints, forgetting, reads, search
+from dreamd.store import checkpoints, forgetting, reads, search, writes
 from dreamd.store.undreaming import candidates
 from dreamd.wire.handlers import TABLE
 from tests.helpers.daemons.in_loop import serving
@@ -249,6 +249,7 @@ async def test_p11_a_page_waits_encoded_for_a_slow_reader(tmp_path, monkeypatch,
         (reads, "get_dialog", "dialogs.get", [1]),
         (reads, "total_stats", "stats", []),
         (checkpoints, "keep_checkpoint", "friend.checkpoint", ["kept"]),
+        (writes, "keep_pause", "dream.pause", [1]),
         (checkpoints, "seed_buffer", "dream.seed", [{}]),
         (forgetting, "chosen", "dialogs.forget", [{"id": 9}]),
         (candidates, "candidates", "dialogs.undream", [{"id": 9}]),

@@ -53,13 +53,18 @@ class OneByOne:
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
+        self._task: asyncio.Task[Any] | None = None  # held, since a loop holds its tasks weakly
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Wait for the turn, do the work, and return its result."""
         await self._turn.acquire()
-        task = asyncio.get_running_loop().create_task(work())
-        task.add_done_callback(lambda _: self._turn.release())
+        self._task = task = asyncio.get_running_loop().create_task(work())
+        task.add_done_callback(self._end)
         return await wait_uncancelled(task)
+
+    def _end(self, _: "asyncio.Task[Any]") -> None:
+        self._task = None
+        self._turn.release()
 
 
 class LateCalls:
