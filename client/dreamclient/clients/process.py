@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 import weakref
+from _signal import pthread_sigmask as _set_mask  # type: ignore[import-not-found]  # see call_host
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import MethodType
@@ -64,28 +65,29 @@ ended = _process.running.discard  # (part): it has ended, or was abandoned
 def start_thread(thread: threading.Thread) -> None:
     """Start a thread that gets no signal of the process. A host that blocks a signal while it saves would get it
     through that thread: Python runs the handler, or the process ends. Raise RuntimeError if no thread is left."""
-    theirs = signal.pthread_sigmask(
-        signal.SIG_BLOCK, ()
-    )  # without a change: a handler may raise within each call
+    theirs = _set_mask(signal.SIG_BLOCK, ())  # without a change: a handler may raise within each call
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _TO_ANY_THREAD)  # the thread inherits it
+        _set_mask(signal.SIG_BLOCK, _TO_ANY_THREAD)  # the thread inherits it
         _process.blocked[thread] = theirs
         thread.start()
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, theirs)
+        _set_mask(signal.SIG_SETMASK, theirs)
 
 
 def call_host(function: Callable[..., T], *arguments: Any) -> T:
     """Call a function of the host's on a thread of `start_thread`. A process that it starts inherits the signals that
-    the host blocks, not ours."""
+    the host blocks, not ours.
+
+    Each hook call passes here. The `pthread_sigmask` of `signal` makes members of an enumeration of the 60 signals,
+    which takes 50 µs."""
     theirs = _process.blocked.get(threading.current_thread())
     if theirs is None:
         return function(*arguments)
-    ours = signal.pthread_sigmask(signal.SIG_SETMASK, theirs)
+    ours = _set_mask(signal.SIG_SETMASK, theirs)
     try:
         return function(*arguments)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, ours)
+        _set_mask(signal.SIG_SETMASK, ours)
 
 
 @contextmanager

@@ -269,3 +269,26 @@ def test_a_process_that_a_hook_starts_inherits_the_signals_of_the_host(tmp_path:
             assert str(signal.SIGTERM) not in answer["text"].split()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, theirs)
+
+
+def test_a_hook_call_makes_nothing_of_the_signals() -> None:
+    """It would take longer than most hooks: `signal.pthread_sigmask` calls a function for each of 60 signals."""
+    calls: list[str] = []
+
+    def hook() -> None:
+        return None
+
+    def count() -> None:
+        sys.setprofile(
+            lambda frame, event, _: calls.append(frame.f_code.co_name) if event == "call" else None
+        )
+        try:
+            forks.call_host(hook)
+        finally:
+            sys.setprofile(None)
+
+    thread = threading.Thread(target=count)
+    forks.start_thread(thread)
+    thread.join(DEADLINE_S)
+    assert "hook" in calls
+    assert len(calls) < 20, calls
