@@ -4,7 +4,7 @@ No fragment of the origin is touched (P4). SQLite overwrites deleted rows (`secu
 file, because an earlier version may have left some in free pages.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from math import inf, isfinite
 from sqlite3 import Connection, OperationalError
@@ -38,6 +38,8 @@ _REPLAY_OF_0_1: Final = (
     REPLAY[0],
     "UPDATE dream_turns SET seed = '', said = NULL WHERE dialog_id BETWEEN ? AND ?",
 )
+
+BEGINNING: Final = 16  # characters of a quote by which it is found
 
 Shard = tuple[int, int]  # index and timestamp (ms) of a line in its inbox file
 
@@ -220,14 +222,34 @@ def _forget_quotes(
     recalled = "SELECT id, CAST(recalled AS TEXT) FROM dream_dialogs WHERE id > ? AND recalled <> '[]'"
     quoting = {
         dialog
-        for quoted, kept in ((fragments, prompts), ({_json(line)[1:-1] for line in lines}, recalled))
+        for quotes, kept in ((fragments, prompts), ({_json(line)[1:-1] for line in lines}, recalled))
+        for holds_one in [quote_finder(quotes)]
         for dialog, text in connection.execute(kept, (emptied,))
-        if dialog not in own and any(quote in text for quote in quoted)
+        if dialog not in own and holds_one(text)
     }
     columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(dream_turns)")}
     for statement in REPLAY if "candidates" in columns else _REPLAY_OF_0_1:
         connection.executemany(statement, [(dialog, dialog) for dialog in quoting])
     return len(quoting)
+
+
+def quote_finder(quotes: Iterable[str]) -> Callable[[str], bool]:
+    """Return a function that says whether a text holds one of these quotes. A prune may have 100,000 of them: at each
+    place of the text only those are compared that begin as the text does there."""
+    by_beginning: dict[str, list[str]] = {}
+    for quote in quotes:
+        by_beginning.setdefault(quote[:BEGINNING], []).append(quote)
+    lengths = set(map(len, by_beginning))
+
+    def holds_one(text: str) -> bool:
+        return any(
+            text.startswith(quote, at)
+            for at in range(len(text))
+            for length in lengths
+            for quote in by_beginning.get(text[at : at + length], ())
+        )
+
+    return holds_one
 
 
 def _forget_in_checkpoints(

@@ -6,12 +6,13 @@ import sqlite3
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from dreamd.store.file.copies import forget_in
-from dreamd.store.forgetting import Asked, Dream, forget_in_copy, holds
+from dreamd.store.forgetting import Asked, Dream, forget_in_copy, holds, quote_finder
 from dreamd.store.store import Store
 from tests.helpers import leo_database
 from tests.helpers.frozen import unpack
@@ -114,3 +115,33 @@ async def test_a_value_of_another_type_hinders_no_forgetting(store: Store, path:
     gone, _ = await store.forget(await store.forgettable(asked), asked)
     assert gone.lines == 1
     assert await store.scrub()
+
+
+class Compared(str):
+    """A text that counts with how many others it was compared."""
+
+    times = 0
+
+    def __contains__(self, part: object) -> bool:
+        self.times += 1
+        return super().__contains__(part)
+
+    def startswith(self, *about: Any) -> bool:
+        self.times += 1
+        return super().startswith(*about)
+
+
+def test_a_text_is_compared_only_with_the_lines_that_begin_in_it() -> None:
+    """A prune of years has 100,000 lines: compared one by one they kept the database for ten seconds."""
+    lines = [f"{number} waves came to the shore" for number in range(10_000)]
+    holds_one = quote_finder([*lines, "sea"])
+    for text, expected in (
+        (f"once {lines[77]} by", True),
+        (f"once {lines[77][:-1]}", False),
+        ("by the sea", True),
+        ("se a", False),
+        ("", False),
+    ):
+        compared = Compared(text)
+        assert holds_one(compared) is expected, text
+        assert compared.times <= 3, text
