@@ -222,11 +222,14 @@ class Link:
     def answer(self, request: Request, value: Any, error: BaseException | None = None) -> None:
         """Answer a hook call with what the hook returned or raised, if the connection is still open."""
         try:
-            with suppress(NotConnected), self._lock:
+            with self._lock:
                 if self.is_open:
                     self._send(self._session.answer(request, value, error), None)
+        except NotConnected:
+            pass
         finally:
-            self._send_offered()
+            if self._offered:
+                self._send_offered()
 
     def shutdown(self) -> None:
         """End the connection, and wake the threads that read or send. This takes no lock, so any thread, a signal

@@ -72,6 +72,8 @@ def _cut_text(name: str, value: Any) -> str:
 
 def _measure(name: str, value: Any) -> float | None:
     """Return a measure, or None if it is not finite: sent, it would cost the whole context."""
+    if type(value) is float and isfinite(value):  # nearly always
+        return value
     if not hasattr(value, "__float__"):
         raise _refused(name, value, "a number")
     return number(value)
