@@ -25,7 +25,7 @@ while IFS= read -r line; do
     hangs) exec sleep 60 ;;
     dies) exit 3 ;;
     noise) echo "thinking about call $id" ;;
-    late) sleep "$2" ;;
+    late) while ! [ -e "$2" ] && [ $((waited += 1)) -lt 1000 ]; do sleep 0.05; done ;;
     empty) text= ;;
     wrong_second) case $line in *'"candidate":2}'*) id=1999 ;; esac ;;
     many_texts) more='"a", "b", "c",' ;;

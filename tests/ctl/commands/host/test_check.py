@@ -12,11 +12,12 @@ from dreamd.ctl.commands.host.check import Checked, Talk, check_host
 from tests.helpers.dreamctl import dreamctl
 
 BROKEN = Path(__file__).parents[3] / "data/hosts/broken.sh"
-# The patience with the broken hosts, and the delay of the late one: it comes in the second of two such times. It is
-# short at the step at which time has to pass, because a busy machine may be slow at all others.
-SHORT_S, LATE_S, LONG_S = 2.0, 2.6, 20.0
+# The patience with the broken hosts. It is short at the step at which time has to pass, because a busy machine may be
+# slow at all others. The late host answers once a file is there: when the first of two such times has passed.
+SHORT_S, LONG_S = 2.0, 20.0
 PASSES = {"no_hello": "hello", "hangs": "generate", "late": "generate", "stays": "end"}
 short_at: ContextVar[str | None] = ContextVar("short_at")
+awaited: ContextVar[Path | None] = ContextVar("awaited")
 
 # Each fault of broken.sh: the step at which it is met, and what is said of it.
 FAULTS = {
@@ -58,23 +59,31 @@ class ShortAtOneStep(Talk):
     @_answer_s.setter
     def _answer_s(self, _: float) -> None: ...
 
+    async def _received(self, most_s: float) -> bytes | None:
+        file = awaited.get()
+        found = await super()._received(LONG_S if file and file.exists() else most_s)
+        if file and found is None:
+            file.touch()
+        return found
 
-async def check_broken(fault: str) -> Checked:
+
+async def check_broken(fault: str, file: Path) -> Checked:
     short_at.set(PASSES.get(fault))
-    return await check_host(["sh", str(BROKEN), fault, str(LATE_S)], 2, 0.0)
+    awaited.set(file if fault == "late" else None)
+    return await check_host(["sh", str(BROKEN), fault, str(file)], 2, 0.0)
 
 
-async def all_checked() -> dict[str, Checked]:
-    found = await asyncio.gather(*(check_broken(fault) for fault in FAULTS))
+async def all_checked(file: Path) -> dict[str, Checked]:
+    found = await asyncio.gather(*(check_broken(fault, file) for fault in FAULTS))
     return dict(zip(FAULTS, found, strict=True))
 
 
 @pytest.fixture(scope="module")
-def checked() -> dict[str, Checked]:
+def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checked]:
     """All broken hosts, checked at once: some are found by waiting."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(check, "Talk", ShortAtOneStep)
-        return asyncio.run(all_checked())
+        return asyncio.run(all_checked(tmp_path_factory.mktemp("late") / "answer"))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
