@@ -18,6 +18,7 @@ from dreamd.errors import Refusal, Unreadable
 from dreamd.inbox.folder.keys import parse_keys
 from dreamd.store import reads
 from dreamd.store.checkpoints import checkpoint_content, replace_buffer
+from dreamd.store.file.files import read_text
 from dreamd.store.forgetting import Dream, forget_dreams
 from dreamd.store.reply_shares import brought_lines, said_triples
 from dreamd.store.schema import upgrade_in_place
@@ -33,6 +34,7 @@ COLUMNS = (
 @cache
 def _database() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.text_factory = read_text
     upgrade_in_place(connection, 0)
     return connection
 
