@@ -56,6 +56,10 @@ def test_an_answer_keeps_its_result_raw_and_reads_its_error():
     assert (failed.error.code, failed.error.detail) == (11, {"type": "TypeError"})
 
 
+# A timestamp that ends the year 9999: Python's date cannot be rounded up to the next second.
+LAST_MOMENT = b"\xc7\x0c\xff" + (999_999_999).to_bytes(4) + (253_402_300_799).to_bytes(8)
+
+
 @pytest.mark.parametrize(
     ("frame", "msgid", "is_answer"),
     [
@@ -68,6 +72,8 @@ def test_an_answer_keeps_its_result_raw_and_reads_its_error():
         (msgpack.packb([1, -1, None, None]), None, True),
         (msgpack.packb([1, "1", None, None]), None, True),
         (b"\x94\x01\x03\x91\x81\x81\x01\x02\x03\xc0", None, True),  # an error with a key that no map can have
+        (b"\x94\x01\x03" + LAST_MOMENT + b"\xc0", None, True),
+        (b"\x94\x00" + LAST_MOMENT + b"\xa3why\x90", None, False),
         (msgpack.packb([2, "why", None]), None, False),
         (msgpack.packb([2, "dream.context", None]), None, False),  # the short form
         (msgpack.packb([2, "dream.context", {"prompt": "p"}]), None, False),
