@@ -21,6 +21,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 # A shell that starts the suite in the background leaves Ctrl-C ignored, and every child would inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# And `nohup` leaves the end of the terminal ignored. A handler goes on ignoring it here, and is no child's.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 # The suite starts hundreds of daemons: without compiled modules a start takes half as long again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -287,7 +287,7 @@ async def test_end_does_not_wait_for_a_hanging_dialogue(tmp_path, monkeypatch, c
     assert "not all was done in 0.05 s; it is completed at the next start" in caplog.text
     assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 1
     async with serving(tmp_path) as service:
-        assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 2
+        await until_on_loop(lambda: len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 2)
         assert service.failures.counts == {}
 
 

@@ -7,6 +7,7 @@ import msgpack
 import pytest
 
 from tests.helpers.daemons.process import DaemonProcess
+from tests.helpers.waiting import until
 
 SAID = [
     "The river speaks!",
@@ -76,6 +77,8 @@ def test_a_plain_client_drives_a_dream_and_all_records_agree(plain, tmp_path):
         (t["turn"], t["speaker"], t["seed"], t["temperature"], t["semantic_weight"]) for t in dialog["turns"]
     ]
     assert asked == plain.generated
-    file = json.loads((tmp_path / "state" / "inbox" / "dreams" / f"{dialog['trace_id']}.json").read_text())
+    path = tmp_path / "state" / "inbox" / "dreams" / f"{dialog['trace_id']}.json"
+    until(path.exists, "its file")
+    file = json.loads(path.read_text())
     assert [(s["index"] + 1, s["speaker"], s["text"]) for s in file["shards"]] == plain.observed
     assert [n["trace"]["order"] for n in file["matada_nodes"]] == [turn for turn, *_ in plain.observed]

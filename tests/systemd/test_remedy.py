@@ -58,6 +58,7 @@ def is_well(manager):
 
 def test_advice_works_after_thirty_crashes(installed):
     crashes = installed.base / "crashes"
+    installed.systemctl("stop", "dreamd.service")
     installed.drop_in(
         "[Unit]\nStartLimitIntervalSec=600\n"
         f"StartLimitBurst={CRASHES}\n"

@@ -1,6 +1,7 @@
 """`pause`: lengths, what each command then says, with a daemon and without."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -38,17 +39,18 @@ def test_every_command_says_that_dreams_are_paused(tmp_path: Path) -> None:
         assert said("pause") == f"Paused: no dream begins until {resume}.\n"
         assert f"next       paused ({resume})" in said("status")
         at = time.strftime("%H:", time.localtime(time.time() + 30 * 60))
-        assert f"Paused until {at}" in said("pause", "30m")
-        assert f"next       paused until {at}" in said("status")
+        at = rf"until ([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}} )?{at}"  # with the date if that is tomorrow
+        assert re.search(f"Paused {at}", said("pause", "30m"))
+        assert re.search(f"next       paused {at}", said("status"))
         assert json.loads(said("status", "--json"))["next"]["reason"] == "paused"
         client.offer(DreamContext("hello", "here", trauma_level=1.0))
         until(lambda: daemon.call("status")["decisions"], "the decision")
-        assert f"did not dream; paused: until {at}" in said("why")
+        assert re.search(f"did not dream; paused: {at}", said("why"))
         assert "1 paused" in said("stats")
         metrics = said("stats", "--openmetrics")
         assert 'dreamd_decisions_total{reason="paused"} 1' in metrics
         assert "dreamd_paused 1\n" in metrics
-        assert f"shut: paused until {at}" in dreamctl("--socket", daemon.socket, "doctor").stdout
+        assert re.search(f"shut: paused {at}", dreamctl("--socket", daemon.socket, "doctor").stdout)
         assert "complete" in said("dream")
         paused = json.loads(said("pause", "1h", "--json"))
         assert paused["until"] - paused["at"] == pytest.approx(3600, abs=5)
