@@ -119,8 +119,8 @@ def test_a_socket_that_is_too_long_and_a_masked_unit_are_refused_first(manager, 
     dreamctl("service", "install").well()
 
 
-def test_a_configuration_that_systemd_does_not_read_gets_no_units(manager, dreamctl):
-    elsewhere = manager.base / "elsewhere"
+def test_a_configuration_that_systemd_does_not_read_gets_no_units(manager, dreamctl, tmp_path):
+    elsewhere = tmp_path / "elsewhere"  # without a blank, as the checkout may have: dreamctl cannot tell then
     told = dreamctl("service", "install", XDG_CONFIG_HOME=str(elsewhere))
     assert (told.code, "env -u XDG_CONFIG_HOME" in told.said, elsewhere.exists()) == (1, True, False)
 
