@@ -152,7 +152,7 @@ async def test_serves_a_connected_socket(made):
 
 
 async def test_closes_what_was_accepted_before_its_end_and_is_made_after_it(made):
-    """The daemon's stop used to wait for ever for such a session."""
+    """Else the daemon's stop waits without end for such a session."""
     ours, theirs = socket.socketpair()
     first, served = socket.socketpair()
     await made.connect(served)

@@ -310,7 +310,7 @@ def test_a_terminal_is_asked_first(daemon: DaemonProcess, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_closed_terminal_leaves_no_daemon_behind(state: Path, number: signal.Signals) -> None:
-    """The one that `forget` starts would hold the state folder for ever."""
+    """The daemon that `forget` starts would go on holding the state folder."""
     command = [sys.executable, "-m", "dreamd.ctl", "--state-dir", state, "forget", "1"]
     with Terminal(command, state) as terminal:
         terminal.until("Go on? [y/N]")
