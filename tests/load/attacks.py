@@ -27,7 +27,6 @@ from tests.helpers.waiting import until_on_loop
 Attack = Callable[[str, float, random.Random], Awaitable[str]]  # socket, size, chance -> what was done
 STATUS_MESSAGE = msgpack.packb([0, 1, "status", []])
 # What the owner may do to every leo: end or suspend dialogues, or have one dream. It stays out of mutated sessions.
-# So does an acknowledgement: after it a consumer is expected, and the thousands of files of the witness are all kept.
 OWNERS = (
     "friend.",
     "dialogs.forget",
@@ -36,7 +35,6 @@ OWNERS = (
     "dream.now",
     "dream.pause",
     "shutdown",
-    "inbox.ack",
 )
 
 
